@@ -113,7 +113,7 @@ def generate(num_rows: int) -> Dataset:
     """Generate headlines with unique texts, except for the near duplicates."""
     rng, book = random.Random(0), load_phrasebook()
     topics = sorted(book.topics)
-    texts, langs, labels = [], [], []
+    texts, langs, labels = list[str](), list[str](), list[int]()
     for number in range(num_rows):
         lang = ("en", "ja")[number % 2]
         topic = rng.choice(topics)

@@ -18,6 +18,7 @@ from captum.attr import LayerIntegratedGradients
 from xlt.data.sources.registry import load_dataset, parse_source
 from xlt.trainables.explain.classifier import make_target
 from xlt.trainables.explain.explain_texts import explain_texts
+from xlt.trainables.explain.target import Target
 from xlt.trainables.explain.tokens import find_replacement_id, find_special_ids
 from xlt.trainables.inference.kept_model import load_kept_model
 from xlt.trainables.loading.batching import collate
@@ -35,6 +36,7 @@ def main(results: str, trial_id: str) -> None:
     ids = encode(base, rows, 128)
     unknown, special = find_replacement_id(base.tokenizer, "auto"), find_special_ids(base.tokenizer)
     target = make_target(model, spec)
+    assert isinstance(target, Target)  # two classes
     ours = explain_texts(
         target.predict, ids, hidden_as=unknown, never_hidden=special,
         settings=Explain(method="ig", num_steps=16), integrate=target.integrate,
@@ -43,7 +45,8 @@ def main(results: str, trial_id: str) -> None:
 
     def probability(input_ids: torch.Tensor) -> torch.Tensor:
         batch = collate(input_ids.tolist(), pad, model.device, separator)
-        return model(**{**batch, "input_ids": input_ids}).logits.softmax(-1)[:, 1]
+        logits: torch.Tensor = model(**{**batch, "input_ids": input_ids}).logits
+        return logits.softmax(-1)[:, 1]
 
     captum = LayerIntegratedGradients(probability, model.get_input_embeddings())
     largest = 0.0

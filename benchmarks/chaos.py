@@ -48,10 +48,11 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 
 from network_nodes import network_nodes, wait_until
+from repository import ROOT
 from result_folders import trial_files
 from step_counter import write_counter
 from tiny_data import make_dataset, save_tiny_base
-from token_cluster import ROOT, TokenCluster, token_cluster, write_token
+from token_cluster import TokenCluster, token_cluster, write_token
 
 from xlt.analysis.tables.report import render_tables
 from xlt.analysis.trials.collect import collect
@@ -229,7 +230,7 @@ class Sweeps:
 
     def _drive(self, root: Path) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", "xlt", "run", str(self._file), "--results", str(root)]
-        env = os.environ
+        env = dict(os.environ)
         if self._cluster:
             words = self._cluster.nodes[0].command(*words, "--address", self._cluster.address)
             env = self._cluster.env

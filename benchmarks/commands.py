@@ -45,7 +45,7 @@ def compare(results: str, page: str, repeats: int) -> None:
     }  # fmt: skip
     for command in commands.values():  # Python compiles its modules, xlt fills its cache
         measure(command)
-    measured = {name: [] for name in commands}
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, command in commands.items():
             measured[name].append(measure(command))

@@ -14,11 +14,12 @@ many of the first ten tokens are shared.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from xlt.analysis.attributions.cell import FLAT
+from xlt.analysis.attributions.cell import FLAT, CellAttributions
 from xlt.analysis.attributions.collect import load_attributions
 from xlt.analysis.trials.collect import collect
 from xlt.data.corpora.phrases import load_phrasebook
@@ -45,6 +46,7 @@ def agreement(
     """Return the mean Spearman correlation of the contributions within a text."""
     a = read_attributions(results, trial_id, method).table
     b = read_attributions(other, trial_id, other_method).table
+    assert a and b, "explaining failed"
     rows = zip(
         a["coefficients"].to_pylist(), b["coefficients"].to_pylist(), a["total"].to_pylist(),
         strict=True,
@@ -69,7 +71,7 @@ def main() -> None:
     trials: dict[CellKey, list[str]] = {}
     for row in collected.table.to_pylist():
         trials.setdefault(CellKey(row["base_model"], row["pattern"]), []).append(row["trial_id"])
-    other = {}
+    other: Mapping[CellKey, CellAttributions] = {}
     if options.against:
         where = collect(options.against[0])
         other = load_attributions(where, method=options.against[1]).cells

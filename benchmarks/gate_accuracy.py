@@ -87,7 +87,8 @@ def find_misread(dataset: Dataset, langs: np.ndarray) -> set[str]:
 
 def ids_of(table: pa.Table, rows: np.ndarray) -> list[str]:
     """Return the ids of rows by number."""
-    return table["id"].take(pa.array(rows)).to_pylist()
+    ids: list[str] = table["id"].take(pa.array(rows)).to_pylist()
+    return ids
 
 
 if __name__ == "__main__":

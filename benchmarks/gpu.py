@@ -18,6 +18,7 @@ import math
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,12 @@ def _measure(
     run = dry_run(
         spec, config, device=device.type, rows=options.batch_size, length=max(_lengths(train))
     )
-    run_way = {
+    ways: dict[str, Callable[..., None]] = {
         "ours": partial(_ours, num_explained=options.explain),
         "used rows": partial(_ours, only_used=True),
         "trainer": _trainer,
-    }[way]
+    }
+    run_way = ways[way]
     run_way(base, spec, train[:num_warm], labels[:num_warm], test[:64], {})
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -154,10 +156,9 @@ def _ours(
     predict(model, test, spec)
     clock.lap("predict")
     if num_explained:
-        texts = [np.array(ids) for ids in test[:num_explained]]
         settings = Explain.parse({"method": "lime"})
         scores = make_target(model, spec).predict
-        explain_texts(scores, texts, hidden_as=1, never_hidden=(), settings=settings)
+        explain_texts(scores, test[:num_explained], hidden_as=1, never_hidden=(), settings=settings)
         clock.lap("explain")
     make_model_files(model, base.tokenizer, BINARY, spec.training.max_length, Workers())
     clock.lap("save")

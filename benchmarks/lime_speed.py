@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,8 +35,11 @@ from xlt.trainables.results.result import Results
 from xlt.trainables.spec.explain import Explain
 from xlt.trainables.training.loop import predict as predict_whole
 
+Scorer = Callable[[np.ndarray], np.ndarray]
+"""Function from token ids (texts x tokens) to probabilities."""
 
-def citrus(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -> np.ndarray:
+
+def citrus(predict: Scorer, ids: np.ndarray, unknown: int, num_samples: int) -> np.ndarray:
     """Explain one text by LIT's algorithm."""
     rng = np.random.default_rng(0)
     inner = len(ids) - 2
@@ -53,10 +57,12 @@ def citrus(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -
     data = np.stack(masks).astype(float)
     distances = 100 * pairwise_distances(data[:1], data, metric="cosine").ravel()
     weights = np.sqrt(np.exp(-(distances**2) / 25**2))
-    return Ridge(alpha=1).fit(data, scores, sample_weight=weights).coef_
+    fitted = Ridge(alpha=1).fit(data, scores, sample_weight=weights)
+    coefficients: np.ndarray = fitted.coef_
+    return coefficients
 
 
-def lime_text(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int) -> None:
+def lime_text(predict: Scorer, ids: np.ndarray, unknown: int, num_samples: int) -> None:
     """Explain one text by the lime package."""
 
     def of_texts(texts: list[str]) -> np.ndarray:
@@ -73,6 +79,14 @@ def lime_text(predict: Callable, ids: np.ndarray, unknown: int, num_samples: int
         " ".join(map(str, ids[1:-1])), of_texts, labels=(1,), num_features=len(ids),
         num_samples=num_samples,
     )  # fmt: skip
+
+
+def each(
+    explain: Callable[..., object], predict: Scorer, texts: list[np.ndarray], unknown: int, num: int
+) -> None:
+    """Explain one text after the other."""
+    for ids in texts:
+        explain(predict, ids, unknown, num)
 
 
 def main() -> None:
@@ -92,7 +106,7 @@ def main() -> None:
     torch.set_num_threads(1)
     in_classifier = 0.0
 
-    def timed(predict: Callable) -> Callable:
+    def timed(predict: Scorer) -> Scorer:
         def run(rows: np.ndarray) -> np.ndarray:
             nonlocal in_classifier
             start = time.process_time()
@@ -107,10 +121,13 @@ def main() -> None:
 
     @timed
     def predict(rows: np.ndarray) -> np.ndarray:
-        return predict_whole(plain, rows, spec, FORWARD_TOKENS // rows.shape[1])
+        scores: np.ndarray = predict_whole(plain, rows, spec, FORWARD_TOKENS // rows.shape[1])
+        return scores
 
     unknown = find_replacement_id(base.tokenizer, "auto")
+    assert unknown is not None
     special = find_special_ids(base.tokenizer)
+    explain = partial(explain_texts, hidden_as=unknown, never_hidden=special)
     encoded = encode(base, dataset.table.slice(0, 400), 128)
     inner = [t for ids in encoded for t in ids if t not in special]
     for length in options.length:
@@ -121,15 +138,11 @@ def main() -> None:
         ]
         for num in options.num_samples:
             settings = Explain(preset="citrus", num_samples=num)
-            ways = {
-                "ours": lambda t=texts, s=settings: explain_texts(
-                    ours, t, hidden_as=unknown, never_hidden=special, settings=s
-                ),
-                "whole texts": lambda t=texts, s=settings: explain_texts(
-                    predict, t, hidden_as=unknown, never_hidden=special, settings=s
-                ),
-                "lime": lambda t=texts, n=num: [lime_text(predict, i, unknown, n) for i in t],
-                "citrus": lambda t=texts, n=num: [citrus(predict, i, unknown, n) for i in t],
+            ways: dict[str, Callable[[], object]] = {
+                "ours": partial(explain, ours, texts, settings=settings),
+                "whole texts": partial(explain, predict, texts, settings=settings),
+                "lime": partial(each, lime_text, predict, texts, unknown, num),
+                "citrus": partial(each, citrus, predict, texts, unknown, num),
             }
             best = dict.fromkeys(ways, (float("inf"), 0.0))
             for _ in range(options.repeats):

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests/support"))
 from result_folders import make_plan, make_results, make_spec, save_done
 from s3_server import ENVIRONMENT, serve_s3
 
-from xlt.trainables.results import verified as cache
+from xlt.data.core.user_cache import SETTLED_SECONDS
 from xlt.trainables.results.result import Results
 from xlt.trainables.results.verified import read_verified_states
 
@@ -49,13 +49,13 @@ def main() -> None:
         both = [make_results(place, make_plan(seeds=range(num))) for place in places]
         ids = [make_spec("elyza", "ja16", seed).trial_id for seed in range(num)]
         steps: dict[str, Callable[[Results], object]] = {
-            "saved": lambda to: [_save(to, seed) for seed in range(num)],
+            "saved": lambda to: _save(to, num),
             "read by `xlt run`": lambda to: to.states(ids),
             "read by `xlt status`": lambda to: read_verified_states(to, "test", ids),
             "read again": lambda to: read_verified_states(to, "test", ids),
         }
         for name, step in steps.items():
-            time.sleep(cache.SETTLED_SECONDS)
+            time.sleep(SETTLED_SECONDS)
             seconds = []
             for place in both:
                 here.send("count")
@@ -68,8 +68,9 @@ def main() -> None:
     server.terminate()
 
 
-def _save(results: Results, seed: int) -> None:
-    save_done(results, "elyza", "ja16", seed, {"f1": 0.5, "auroc": 0.75})
+def _save(results: Results, num: int) -> None:
+    for seed in range(num):
+        save_done(results, "elyza", "ja16", seed, {"f1": 0.5, "auroc": 0.75})
 
 
 def _serve(pipe: Connection) -> None:

@@ -34,8 +34,9 @@ from xlt.trainables.spec.trial_spec import TrialSpec
 from xlt.trainables.training.classification import FitResult, fit_classifier
 from xlt.trainables.training.loop import choose_base_dtype
 from xlt.trainables.training.workers import Workers
+from xlt.trainables.trial.clock import Clock
 from xlt.trainables.trial.fit_pack import Member, fit_pack
-from xlt.trainables.trial.run_trial import Clock, PreparedTrial
+from xlt.trainables.trial.run_trial import PreparedTrial
 
 SIZES: dict[str, dict[str, int]] = {
     "small": SMALL,

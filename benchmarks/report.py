@@ -113,6 +113,7 @@ def run(arguments: list[str], cache: Path) -> tuple[float, float, float]:
         text=True,
         env={**os.environ, "XLT_CACHE": str(cache)},
     )
+    assert process.stderr
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:

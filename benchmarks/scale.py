@@ -154,15 +154,18 @@ def print_kept(trials: int, slots: int) -> None:
     from result_folders import make_spec
 
     from xlt.sweep.on_ray.tune import backend
+    from xlt.sweep.on_ray.tune.watcher import Watcher
 
     ended: list[Any] = []
 
-    class Noting(backend.Watcher):
-        def on_trial_complete(self, *given: Any, trial: Any, **info: Any) -> None:
-            super().on_trial_complete(*given, trial=trial, **info)
+    class Noting(Watcher):
+        def on_trial_complete(
+            self, iteration: int, trials: list[Any], trial: Any, **info: Any
+        ) -> None:
+            super().on_trial_complete(iteration, trials, trial, **info)
             ended.append(trial)
 
-    backend.Watcher = Noting
+    vars(backend)["Watcher"] = Noting
     schedule("ours", trials, slots)
     parts: Counter[str] = Counter()
     seen: set[int] = set()

@@ -68,7 +68,7 @@ def main() -> None:
         name = "".join(c if c.isalnum() else "-" for c in method)
         experiment = load_experiment("quickstart", [*shared, *METHODS[method], f"name={name}"])
         outcome = search_rates(experiment, str(options.out), console=console)
-        choices[method] = {(c.cell.base_model, c.cell.pattern): c for c in outcome.choices}
+        choices[method] = {CellKey(c.cell.base_model, c.cell.pattern): c for c in outcome.choices}
     scores = test_scores(load_experiment("quickstart", shared), choices, options.out, console)
     show(choices, scores)
 
@@ -132,12 +132,12 @@ def show(
     print(f"\n| epochs, rate, dev regret, test regret | {' | '.join(by_method)} |")
     print(f"{'|---' * (1 + len(by_method))}|")
     for key in reference:
-        columns = []
+        texts = []
         for choices in by_method.values():
             dev, test = regret(reference[key], choices[key], scores[key])
             num_epochs, rate = epochs_of([choices[key]]), rate_of(choices[key])
-            columns.append(f"{num_epochs}, {rate:g}, {dev:.3f}, {test:.3f}")
-        print(f"| {' '.join(key)} | {' | '.join(columns)} |")
+            texts.append(f"{num_epochs}, {rate:g}, {dev:.3f}, {test:.3f}")
+        print(f"| {' '.join(key)} | {' | '.join(texts)} |")
 
 
 def best_of(choice: Choice) -> TriedConfig:

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     measure({})
-    measured = {way: [] for way in WAYS}
+    measured: dict[str, list[tuple[float, ...]]] = {way: [] for way in WAYS}
     for _ in range(options.repeats):
         for way, variables in WAYS.items():
             measured[way].append(measure(variables))

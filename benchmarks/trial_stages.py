@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-seconds: Counter[str] = Counter()
+seconds: dict[str, float] = defaultdict(float)
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     from xlt.trainables.results.result import Results
     from xlt.trainables.training.micro_batches import MicroBatches
 
-    clock.time = SimpleNamespace(perf_counter=time.process_time)
+    vars(clock)["time"] = SimpleNamespace(perf_counter=time.process_time)
     measure(MicroBatches, "_accumulate", "forward")
     measure(torch.autograd, "backward", "backward")
     measure(torch.nn.utils, "clip_grad_norm_", "clip gradients")
@@ -52,11 +52,10 @@ def main() -> None:
         spec = next(cell.specs[0] for cell in grid.cells if cell.key.base_model == name)
         seconds.clear()
         result = run_trial.run_trial(spec, prepared.dataset)
-        stages = Counter(result.timings)
+        stages = dict(result.timings)
         seconds["forward"] -= seconds["backward"]
-        del stages["fit"]
-        stages += seconds
-        stages["rest of training"] = result.timings["fit"] - seconds.total()
+        rest = stages.pop("fit") - sum(seconds.values())
+        stages |= {**seconds, "rest of training": rest}
         start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             results = Results(folder)
@@ -64,7 +63,8 @@ def main() -> None:
             results.save(result)
         stages["write results"] = time.process_time() - start
         for stage, own in stages.items():
-            print(f"| {name} | {stage} | {own:.2f} | {own / stages.total():.1%} |", flush=True)
+            share = own / sum(stages.values())
+            print(f"| {name} | {stage} | {own:.2f} | {share:.1%} |", flush=True)
 
 
 def measure(owner: Any, name: str, stage: str) -> None:

@@ -133,7 +133,7 @@ def sleeper(folder: str, second: float) -> Any:
         gpus, longest, _, load = models[spec.base_model]
         chance = random.Random(spec.trial_id).uniform(0.9, 1.1)
         is_loaded = getattr(builtins, "base", "") == spec.base_model
-        builtins.base = spec.base_model  # kept in this process, like a loaded base model
+        vars(builtins)["base"] = spec.base_model  # kept in this process, like a loaded base model
         start = time.time()
         seconds = longest * patterns[spec.pattern.name] * chance + (0 if is_loaded else load)
         time.sleep(seconds * second)

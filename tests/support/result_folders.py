@@ -145,7 +145,7 @@ def save_done(
             signature={**SIGNATURE, "versions": {**VERSIONS, **versions}, **signature},
             timings={"fit": 1.5},
             execution=dict(execution),
-            convergence=TRAINED | convergence,
+            convergence=TRAINED | dict(convergence),
             predictions=rows if predictions is None else predictions,
             history=rows if history is None else history,
             train_rows=rows if train_rows is None else train_rows,

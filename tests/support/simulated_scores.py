@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -134,7 +135,7 @@ def true_accuracy_of_classes(num_classes: int, separation: float, seed_std: floa
 
 def upper_bound(level: float, num: int) -> float:
     """Share of ``num`` cases that a rate of ``level`` exceeds with a probability of 0.005."""
-    return level + 2.58 * (level * (1 - level) / num) ** 0.5
+    return level + 2.58 * math.sqrt(level * (1 - level) / num)
 
 
 def predictions(ids: Sequence[str], y_true: Sequence[int], y_score: Sequence[Any]) -> pa.Table:

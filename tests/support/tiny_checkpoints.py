@@ -159,10 +159,10 @@ def save_checkpoint(model_type: str, texts: list[str], folder: Path) -> None:
     kind = ARCHITECTURES[model_type].kind
     tokenizer = save_tokenizer(kind, texts, folder)
     if kind == "encoder":
-        ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+        ids: dict[str, int | None] = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
         ids |= {"cls_token_id": 2, "sep_token_id": 3} if model_type == "modernbert" else {}
     else:
-        ids: dict[str, int | None] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
+        ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
         ids["num_key_value_heads"] = 2
     model = make_pretrained(make_config(model_type, vocab_size=len(tokenizer), **ids))
     _save_spread_weights(model, folder)
