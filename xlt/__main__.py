@@ -6,6 +6,6 @@ import sys
 if not sys.flags.safe_path:
     del sys.path[0]
 
-from xlt.sweep.cli.main import main
+from xlt.sweep.cli.main import program
 
-raise SystemExit(main())
+program()

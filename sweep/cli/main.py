@@ -7,13 +7,20 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from xlt.data.core.errors import InputError
 from xlt.sweep.cli.exit_status import BAD_INPUT, INTERRUPTED, OK
 from xlt.sweep.cli.parser import make_parser
 from xlt.sweep.driver.plain_output import plain_output
 from xlt.sweep.driver.quick_command import end_at_once
+
+
+def program() -> NoReturn:
+    """Run the command line as a program: the process ends with the exit status."""
+    status = main()
+    end_at_once(status)
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with plain_output():
         status = _run(arguments)
     if arguments is None:
-        end_at_once(status)
         gc.freeze()  # else Python walks all imported objects once more before it ends, for a second
     return status
 

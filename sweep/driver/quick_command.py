@@ -37,12 +37,13 @@ def quick_command() -> Iterator[None]:
 
 
 def end_at_once(status: int) -> None:
-    """End the process after a quick command; return if it ran another command or has threads.
+    """End the process after a quick command; return if it ran another one, or is not alone.
 
     Python would free each object and module before, for 10 ms. These commands leave no child
-    process, open file or temporary folder that an ordinary end would clean up.
+    process, open file or temporary folder that an ordinary end would clean up. Threads and a
+    profiler have something to do at an ordinary end.
     """
-    if not _is_quick or threading.active_count() > 1:
+    if not _is_quick or threading.active_count() > 1 or sys.getprofile() or sys.gettrace():
         return
     for stream in (sys.stdout, sys.stderr):
         if stream:  # None if the caller closed it

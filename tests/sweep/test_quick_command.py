@@ -89,8 +89,8 @@ def test_the_process_of_a_quick_command_ends_at_once(
     save_done(results, "elyza", "ja16", 0, {"f1": 0.5, "auroc": 0.5})
     words = [results.uri if word == "RESULTS" else word for word in words]
     program = (
-        "import atexit, sys\nfrom xlt.sweep.cli.main import main\n"
-        f"sys.argv[1:] = {words!r}\natexit.register(print, 'ordinary end')\nsys.exit(main())\n"
+        "import atexit, sys\nfrom xlt.sweep.cli.main import program\n"
+        f"sys.argv[1:] = {words!r}\natexit.register(print, 'ordinary end')\nprogram()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -116,6 +116,14 @@ end_at_once(3)
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "thread has ended\n"), done.stderr
+
+
+def test_a_profiler_prints_its_table() -> None:
+    words = ["-m", "cProfile", "-m", "xlt", "plan", "quickstart"]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "function calls" in done.stdout
 
 
 def test_a_worker_imports_the_code_of_trials_without_collections(
