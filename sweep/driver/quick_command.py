@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib.util
 import os
@@ -39,12 +40,12 @@ def quick_command() -> Iterator[None]:
 def end_at_once(status: int) -> None:
     """End the process after a quick command; return if it ran another one, or is not alone.
 
-    Python would free each object and module before, for 10 ms. These commands leave no child
-    process, open file or temporary folder that an ordinary end would clean up. Threads and a
-    profiler have something to do at an ordinary end.
+    Python would free each object and module before, for 10 ms. Functions of ``atexit`` are called.
+    Threads and a profiler have more to do at an ordinary end.
     """
     if not _is_quick or threading.active_count() > 1 or sys.getprofile() or sys.gettrace():
         return
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         if stream:  # None if the caller closed it
             stream.flush()
