@@ -46,7 +46,7 @@ def agreement(
     """Return the mean Spearman correlation of the contributions within a text."""
     a = read_attributions(results, trial_id, method).table
     b = read_attributions(other, trial_id, other_method).table
-    assert a and b, "explaining failed"
+    assert a is not None and b is not None, "explaining failed"
     rows = zip(
         a["coefficients"].to_pylist(), b["coefficients"].to_pylist(), a["total"].to_pylist(),
         strict=True,

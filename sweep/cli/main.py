@@ -18,20 +18,17 @@ from xlt.sweep.driver.quick_command import end_at_once
 
 def program() -> NoReturn:
     """Run the command line as a program: the process ends with the exit status."""
+    _use_utf8()
     status = main()
     end_at_once(status)
+    gc.freeze()  # else Python walks all imported objects once more before it ends, for a second
     sys.exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    if arguments is None:
-        _use_utf8()
     with plain_output():
-        status = _run(arguments)
-    if arguments is None:
-        gc.freeze()  # else Python walks all imported objects once more before it ends, for a second
-    return status
+        return _run(sys.argv[1:] if arguments is None else arguments)
 
 
 def _use_utf8() -> None:
@@ -46,8 +43,7 @@ def _use_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    words = sys.argv[1:] if arguments is None else arguments
+def _run(words: Sequence[str]) -> int:
     options = make_parser(words[0] if words else None).parse_args(words)
     command: Callable[[Any], int] = options.command
     try:

@@ -39,7 +39,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Make the parser; it imports nothing that takes long.
 
     Args:
-        command: A command whose group is enough, because a parser of all takes 15 ms. Any other
+        command: A command whose group is enough, because a parser of all takes 12 ms. Any other
             word gives the parser of all commands, which knows what to say about it.
     """
     parser = argparse.ArgumentParser(

@@ -82,7 +82,6 @@ def test_many_folders_are_listed_together_and_those_verified_before_not_read(
     s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XLT_CACHE", str(tmp_path))
-    monkeypatch.setattr(cache, "FEWEST_TRIALS", 1)
     monkeypatch.setattr(cache, "SETTLED_SECONDS", -60.0)
     results = make_results(s3.bucket(), make_plan(seeds=range(20)))
     ids = [save_done(results, "elyza", "ja16", seed, SCORES) for seed in range(19)]

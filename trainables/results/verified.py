@@ -27,7 +27,7 @@ from xlt.trainables.spec.trial_spec import RESULT_FORMAT
 
 STAMP_BYTES = hashlib.sha256().digest_size
 FEWEST_TRIALS = 16
-"""Smallest number of trials that uses the cache; fewer are verified in 10 ms."""
+"""Smallest number of trials that uses the cache; fewer are verified in about 10 ms."""
 
 
 def read_verified_states(
